@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from vaest.errors import ConfigError, nearest_choice
 

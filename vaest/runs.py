@@ -1,6 +1,7 @@
 """A run on disk: what was fitted, how, and what it predicted.
 
     runs/<name>/recipe.toml             the resolved recipe
+                features.json           which features, as the cache identifies them
                 environment.json        versions and device
                 fold-<k>/history.jsonl      one line per epoch
                          weights.safetensors
@@ -74,10 +75,21 @@ class Run:
         """Package versions and device."""
         return dict(json.loads((self.path / "environment.json").read_text()))
 
-    def start(self, recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    @property
+    def features(self) -> dict[str, Any]:
+        """The FeatureSpec of each modality, as plain data."""
+        return dict(json.loads((self.path / "features.json").read_text()))
+
+    def start(
+        self,
+        recipe: Mapping[str, Any],
+        features: Mapping[str, Any],
+        environment: Mapping[str, Any],
+    ) -> None:
         """Write what is known before the first fold."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "recipe.toml", tomli_w.dumps(recipe).encode())
+        write_atomically(self.path / "features.json", _json(features))
         write_atomically(self.path / "environment.json", _json(environment))
 
     def folds(self) -> list[int]:

@@ -128,7 +128,7 @@ class Audio:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class TrialSequence:
     """A whole trial as the fusion models see it.
 
     features: per modality (time, dim) float16 or float32; present: per modality (time,) bool;
@@ -149,7 +149,7 @@ class Sequence:
     def __len__(self) -> int:
         return len(self.time_s)
 
-    def only(self, modalities: tuple[str, ...]) -> Sequence:
+    def only(self, modalities: tuple[str, ...]) -> TrialSequence:
         """The same trial with these modalities alone."""
         return replace(
             self,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 from torch import Tensor, nn
 
 from vaest.config import Config
-from vaest.types import Sequence
+from vaest.types import TrialSequence
 
 
 class FusionConfig(Config):
@@ -35,6 +35,11 @@ class Fusion(ABC):
         super().__init__()
         self.config = config
         self.dims = dict(dims)
+
+    @classmethod
+    def variants(cls) -> tuple[str, ...]:
+        """The values that the option `variant` takes."""
+        return get_args(cls.Config.model_fields["variant"].annotation)
 
 
 class FusionNetwork(Fusion, nn.Module):
@@ -68,11 +73,11 @@ class ClosedFormFusion(Fusion):
     """A model fitted at once on whole trials, without gradients."""
 
     @abstractmethod
-    def fit(self, sequences: Iterable[Sequence]) -> None:
+    def fit(self, sequences: Iterable[TrialSequence]) -> None:
         """Fit on the frames whose target is valid."""
 
     @abstractmethod
-    def predict(self, sequence: Sequence) -> np.ndarray:
+    def predict(self, sequence: TrialSequence) -> np.ndarray:
         """(time, 2) float32 valence and arousal, for every frame."""
 
     @abstractmethod

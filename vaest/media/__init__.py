@@ -1,0 +1,1 @@
+"""Media files to arrays with times, all on one clock: seconds since the container's start."""

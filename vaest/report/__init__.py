@@ -1,0 +1,119 @@
+"""The report: runs on disk -> one self-contained HTML page, and their table as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from vaest.errors import ConfigError
+from vaest.report.figures import runs_figure
+from vaest.report.plots import hero, plot_prediction
+from vaest.report.reliability import Corruption
+from vaest.report.sections import RunSection, run_section
+from vaest.report.tables import (
+    MISSING,
+    SCORES,
+    Row,
+    markdown_table,
+    number,
+    table,
+    text_table,
+)
+from vaest.runs import Run, write_atomically
+
+__all__ = [
+    "Row",
+    "hero",
+    "markdown_table",
+    "plot_prediction",
+    "table",
+    "text_table",
+    "write_report",
+]
+
+# Keeps the page of ten runs under some 5 MB: a trial's figure takes about 15 kB.
+_FIGURES = 240
+_FIGURES_PER_RUN = 24
+
+
+def write_report(
+    runs: Sequence[Run],
+    path: Path,
+    *,
+    title: str,
+    corpus_note: str | None = None,
+    corruption: Corruption | None = None,
+) -> None:
+    """Write one HTML file that needs nothing else: no network, no script.
+
+    corpus_note: shown in a banner above everything. corruption: trial id -> known corruption per
+    modality, (time,) in [0, 1], or None where nothing is known. The same runs give the same bytes.
+    ConfigError without runs; InputError if a corruption does not fit the run's frames.
+    """
+    if not runs:
+        raise ConfigError("there is no run to report", fix="vaest fit")
+    rows = table(runs)
+    n_shown = max(4, min(_FIGURES_PER_RUN, _FIGURES // len(runs)))
+    top = {
+        score: max((v for row in rows if math.isfinite(v := getattr(row.average, score))), default=None)
+        for score in SCORES
+    }
+    sections = [
+        run_section(run, row, f"run-{i}", n_shown, corruption)
+        for i, (run, row) in enumerate(zip(runs, rows, strict=True))
+    ]
+    page = _template().render(
+        title=title,
+        corpus_note=corpus_note,
+        corpora=sorted({row.corpus for row in rows}),
+        rows=rows,
+        top=top,
+        sections=sections,
+        best=_best(sections),
+        overview=runs_figure(rows),
+    )
+    write_atomically(path, page.encode())
+
+
+def _best(sections: Sequence[RunSection]) -> RunSection:
+    """The run with the highest mean CCC; the first if no run has one."""
+
+    def score(section: RunSection) -> float:
+        mean = section.row.average.mean
+        return mean if math.isfinite(mean) else -math.inf
+
+    return max(sections, key=score)
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("vaest.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ccc"] = _ccc
+    environment.filters["count"] = _count
+    environment.filters["duration"] = _duration
+    return environment.get_template("template.html.j2")
+
+
+def _ccc(value: float) -> str:
+    return number(value).replace("-", "−")
+
+
+def _count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

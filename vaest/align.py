@@ -35,9 +35,7 @@ def _nearest(step_time_s: np.ndarray, frame_time_s: np.ndarray) -> np.ndarray:
     return np.searchsorted(midpoints, frame_time_s, side="left")
 
 
-def _linear(
-    values: np.ndarray, step_time_s: np.ndarray, frame_time_s: np.ndarray
-) -> np.ndarray:
+def _linear(values: np.ndarray, step_time_s: np.ndarray, frame_time_s: np.ndarray) -> np.ndarray:
     if len(step_time_s) == 1:
         return np.repeat(values, len(frame_time_s), axis=0)
     right = np.clip(np.searchsorted(step_time_s, frame_time_s), 1, len(step_time_s) - 1)
@@ -48,7 +46,7 @@ def _linear(
 
 
 def _mean(values: np.ndarray, step_time_s: np.ndarray, frame_time_s: np.ndarray) -> np.ndarray:
-    if len(frame_time_s) == 1:
+    if len(frame_time_s) < 2:
         return values[_nearest(step_time_s, frame_time_s)]
     middle = (frame_time_s[1:] + frame_time_s[:-1]) / 2
     edges = np.concatenate(

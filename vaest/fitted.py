@@ -33,6 +33,14 @@ class Fitted:
     batch_size: int
     device: str = "cpu"
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the fitted model consists of."""
+        if isinstance(self.model, FusionNetwork):
+            return sum(p.numel() for p in self.model.parameters())
+        assert isinstance(self.model, ClosedFormFusion)
+        return sum(array.size for array in self.model.state().values())
+
     def predict(self, sequences: Iterable[TrialSequence]) -> Iterator[TrialPrediction]:
         """Every frame of every trial; where clips overlap, their predictions are averaged."""
         for sequence in sequences:

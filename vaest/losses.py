@@ -39,9 +39,7 @@ def combined_loss(
     return torch.stack(chosen).sum()
 
 
-def ccc_loss(
-    prediction: Tensor, target: Tensor, valid: Tensor, *, over: Over = "batch"
-) -> Tensor:
+def ccc_loss(prediction: Tensor, target: Tensor, valid: Tensor, *, over: Over = "batch") -> Tensor:
     """1 - CCC in its population form, averaged over the two targets (SAGE, eqs 15 and 16).
 
     over: "batch" pools the valid frames of all clips; "clip" takes each clip by itself and

@@ -19,6 +19,7 @@ from vaest.fitted import Fitted
 from vaest.recipe import load_recipe
 from vaest.runs import Run, TrialPrediction
 
+WEIGHTS = "weights.safetensors"
 _SAME = ("backbone", "version", "config", "weights")
 
 
@@ -56,7 +57,7 @@ def predict(
         raise ConfigError("the run has no finished fold", where=run.path, fix="vaest fit")
     sequences = load_sequences(cache, stores, trials)
     by_fold = [
-        list(Fitted.load(run.fold_path(k) / "weights.safetensors", recipe, device).predict(sequences))
+        list(Fitted.load(run.fold_path(k) / WEIGHTS, recipe.plain(), device).predict(sequences))
         for k in wanted
     ]
     return [_average(same_trial) for same_trial in zip(*by_fold, strict=True)]

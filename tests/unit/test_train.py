@@ -46,7 +46,7 @@ def trials(count: int, frames: int = 150, seed: int = 0) -> list[TrialSequence]:
 
 def recipe(*overrides: str) -> Recipe:
     base = load_recipe("demo", [*SMALL, *overrides])
-    small = {"width": 16, "layers": 2}
+    small = {"width": 16, "levels": 2}
     return base.with_fusion("tcn", small).with_modalities(["visual"])
 
 

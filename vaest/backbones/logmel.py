@@ -1,8 +1,8 @@
 """Log-mel spectrogram: how loud each of 128 pitch bands is, with no model at all.
 
 Yu et al., ABAW8, eq. 3 (the VGG of eq. 4 is not applied here). The paper gives no parameters:
-25 ms Hann windows every 10 ms are the field's. Bands are spaced on Slaney's mel scale, because
-128 bands of the HTK scale leave the lowest ones between two bins of a 512-point transform.
+25 ms Hann windows every 10 ms are the field's. Bands are spaced on Slaney's mel scale: on the HTK
+scale one of 128 falls between two bins of a 512-point transform and stays empty.
 """
 
 from __future__ import annotations

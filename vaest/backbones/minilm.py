@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,8 +58,9 @@ class Minilm(Backbone):
         from transformers import AutoModel
         from transformers.utils import logging
 
+        folder = wheel_folder(PACKAGE, self.name) / "model"
         logging.disable_progress_bar()  # it would show even where there is no terminal
-        model = AutoModel.from_pretrained(self._folder, local_files_only=True, use_safetensors=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self._model = model.eval().to(self.device)
 
     def pieces(self, media: Media) -> Iterator[Piece]:
@@ -86,7 +86,7 @@ class Minilm(Backbone):
                 yield Piece(tokens[start:stop], frames, start_s)
 
     def forward(self, inputs: Sequence[Any]) -> list[np.ndarray]:
-        """Each input the sub-token ids of each word, at most 62 together; each output (words, 384)."""
+        """Each input the sub-token ids of each word, 62 together at most; outputs (words, 384)."""
         import torch
 
         ids = np.full((len(inputs), INPUT_TOKENS), self._tokenizer.pad_token_id)
@@ -107,11 +107,8 @@ class Minilm(Backbone):
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-
-    @property
-    def _folder(self) -> Path:
-        return wheel_folder(PACKAGE, self.name) / "model"
+        folder = wheel_folder(PACKAGE, self.name) / "model"
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _word_means(hidden: np.ndarray, words: Sequence[list[int]]) -> np.ndarray:

@@ -36,7 +36,7 @@ class Onet(Backbone):
     source = "MTCNN's O-Net (Zhang et al. 2016) from the facenet-pytorch wheel, MIT"
     version = 1
     policy = "nearest"
-    batch_size = 256
+    batch_size = 64
 
     def weights(self) -> Weights:
         return wheel_weights(PACKAGE, [FILE], self.name)
@@ -49,7 +49,7 @@ class Onet(Backbone):
 
         net = ONet(pretrained=False)
         net.load_state_dict(torch.load(file, weights_only=True))
-        self._net = net.eval().to(self.device)
+        self._net = net.eval().to(self.device, memory_format=torch.channels_last)
 
     def pieces(self, media: Media) -> Iterator[Piece]:
         time_s = media.timeline.time_s

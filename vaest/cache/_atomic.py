@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,21 +29,27 @@ class StagingArea:
         self.store = store
         self._path = store.parent / f".{store.name}.partial"
 
-    def open(self, root_metadata: tuple[str, bytes]) -> None:
-        """Create the store with its root metadata if it is new; remove what dead writers left."""
+    def open(self, root_file: str, content: bytes) -> None:
+        """Create the store, with its first file, if it is new; remove what dead writers left."""
         self._path.mkdir(parents=True, exist_ok=True)
         with locked(self._path / _LOCK):
             for leftover in self._path.glob("writer-*"):
                 _remove_if_dead(leftover)
             if not self.store.is_dir():
-                self._create_store(*root_metadata)
+                self._create_store(root_file, content)
 
     def begin(self) -> StagedFolder:
         """A new folder to fill, owned by the caller until it is discarded."""
         with locked(self._path / _LOCK):
-            return StagedFolder(self, Path(tempfile.mkdtemp(prefix="writer-", dir=self._path)))
+            return self._new_folder()
 
-    def move_in(self, staged: StagedFolder, name: str, is_current: Callable[[], bool]) -> None:
+    def publish(self, staged: StagedFolder, name: str, is_current: Callable[[], bool]) -> None:
+        """Make everything durable, then move it into the store as `name`.
+
+        Where `is_current` says that another writer has been first, theirs is kept. Anything else
+        of that name is moved aside before: a kill between the moves leaves nothing, never a mix.
+        """
+        _sync_tree(staged.path)
         destination = self.store / name
         with locked(self._path / _LOCK):
             if is_current():
@@ -52,36 +59,29 @@ class StagingArea:
             staged.path.rename(destination)
             _sync(self.store)
 
-    def _create_store(self, name: str, content: bytes) -> None:
-        staged = StagedFolder(self, Path(tempfile.mkdtemp(prefix="writer-", dir=self._path)))
+    def _create_store(self, root_file: str, content: bytes) -> None:
+        staged = self._new_folder()
         try:
-            write_file(staged.path / name, content)
-            sync_tree(staged.path)
+            write_file(staged.path / root_file, content)
+            _sync_tree(staged.path)
             staged.path.rename(self.store)
             _sync(self.store.parent)
         finally:
             staged.discard()
 
+    def _new_folder(self) -> StagedFolder:
+        return StagedFolder(Path(tempfile.mkdtemp(prefix="writer-", dir=self._path)))
+
 
 class StagedFolder:
     """A folder under construction at `path`. Discard it in any case, also once published."""
 
-    def __init__(self, area: StagingArea, work: Path) -> None:
+    def __init__(self, work: Path) -> None:
         self.path = work / "new"
         self.replaced = work / "replaced"
-        self._area = area
         self._work = work
         self.path.mkdir()
         self._lock = _lock(work / _LOCK, fcntl.LOCK_EX)
-
-    def publish(self, name: str, is_current: Callable[[], bool]) -> None:
-        """Make everything durable, then move it into the store as `name`.
-
-        Where `is_current` says that another writer has been first, theirs is kept. Anything else
-        of that name is moved aside before: a kill between the moves leaves nothing, never a mix.
-        """
-        sync_tree(self.path)
-        self._area.move_in(self, name, is_current)
 
     def discard(self) -> None:
         """Remove the working folder and whatever is still in it, then give up its lock."""
@@ -104,14 +104,6 @@ def replace_file(path: Path, content: bytes) -> None:
     _sync(path.parent)
 
 
-def sync_tree(folder: Path) -> None:
-    """Files first, then the folders that name them, innermost first."""
-    for parent, _, files in os.walk(folder, topdown=False):
-        for file in files:
-            _sync(Path(parent, file))
-        _sync(Path(parent))
-
-
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the exclusive lock of `path`. The kernel releases it when the holder dies."""
@@ -128,10 +120,11 @@ def writing(what: str, where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        folder = shlex.quote(str(where.parent))
         raise CacheError(
             f"cannot write {what}: {error.strerror or error}",
             where=error.filename if isinstance(error.filename, str) else where,
-            fix=f"ls -ld '{where.parent}' && df -h '{where.parent}'",
+            fix=f"ls -ld {folder} && df -h {folder}",
         ) from error
 
 
@@ -152,6 +145,14 @@ def _lock(path: Path, operation: int) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def _sync_tree(folder: Path) -> None:
+    """Files first, then the folders that name them, innermost first."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            _sync(Path(parent, file))
+        _sync(Path(parent))
 
 
 def _sync(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ from vaest.cache.schema import TimelineRecord, TrialRecord, parse
 from vaest.errors import CacheError
 
 R = TypeVar("R", TrialRecord, TimelineRecord)
+T = TypeVar("T")
 
 
 class TrialGroups(Generic[R]):
@@ -28,7 +29,7 @@ class TrialGroups(Generic[R]):
 
     def __init__(self, path: Path, root: Mapping[str, Any], kind: type[R], command: str) -> None:
         self.path = path
-        self._root = _zarr.group_metadata(root)
+        self._root = dict(root)
         self._kind: type[R] = kind
         self._command = command
         self._area = StagingArea(path)
@@ -46,20 +47,20 @@ class TrialGroups(Generic[R]):
 
     def record(self, trial: str) -> R:
         """The trial's record; CacheError if it is missing or damaged."""
-        folder = self.folder(trial)
-        self._check_root()
-        try:
-            return self._parse_record(folder)
-        except FileNotFoundError:
-            if folder.exists():
-                raise self.damaged(trial, "it is incomplete") from None
-            raise CacheError(
-                f"trial {trial!r} is not in the store", where=self.path, fix=self._produce(trial)
-            ) from None
-        except CacheError as error:
-            raise self.damaged(trial, error.what) from None
-        except (OSError, ValueError) as error:
-            raise self.damaged(trial, f"its record cannot be read: {error}") from error
+        return self.of_one_version(trial, lambda: self._record(trial))
+
+    def of_one_version(self, trial: str, load: Callable[[], T]) -> T:
+        """What `load` returns or raises, repeated if a writer replaced the trial meanwhile."""
+        while True:
+            version = self._version(trial)
+            try:
+                loaded = load()
+            except CacheError:
+                if self._version(trial) == version:
+                    raise
+            else:
+                if self._version(trial) == version:
+                    return loaded
 
     def is_done(self, trial: str, source_digest: str) -> bool:
         """Complete, from this source, every array file there with the length it must have."""
@@ -94,18 +95,21 @@ class TrialGroups(Generic[R]):
         """A folder to build a trial in. The store and its area are made on the first call."""
         with writing(f"the store {self.path.name}", self.path):
             if not self._area_open:
-                self._area.open((METADATA, _zarr.encode(self._root)))
+                self._area.open(METADATA, _zarr.encode(_zarr.group_metadata(self._root)))
                 self._area_open = True
             self._check_root()
             return self._area.begin()
 
-    def commit(self, staged: StagedFolder, record: R) -> None:
-        """Describe the arrays in `staged`, mark them complete last, and move them in whole."""
+    def commit(self, staged: StagedFolder, record: R, is_current: Callable[[], bool]) -> None:
+        """Describe the arrays in `staged`, mark them complete last, and move them in whole.
+
+        What is there already is kept if `is_current` says so, and replaced otherwise.
+        """
         for layout in record.layouts:
             write_file(staged.path / layout.name / METADATA, _zarr.encode(layout.metadata))
         attributes = _zarr.group_metadata(record.model_dump(mode="json"))
         write_file(staged.path / METADATA, _zarr.encode(attributes))
-        staged.publish(record.trial, lambda: self.is_done(record.trial, record.source_digest))
+        self._area.publish(staged, record.trial, is_current)
 
     def damaged(self, trial: str, why: str) -> CacheError:
         """What to raise for a trial that is there and cannot be used."""
@@ -115,6 +119,29 @@ class TrialGroups(Generic[R]):
             where=folder,
             fix=f"rm -r {shlex.quote(str(folder))} && {self._produce(trial)}",
         )
+
+    def _record(self, trial: str) -> R:
+        folder = self.folder(trial)
+        self._check_root()
+        try:
+            return self._parse_record(folder)
+        except FileNotFoundError:
+            if folder.exists():
+                raise self.damaged(trial, "it is incomplete") from None
+            raise CacheError(
+                f"trial {trial!r} is not in the store", where=self.path, fix=self._produce(trial)
+            ) from None
+        except CacheError as error:
+            raise self.damaged(trial, error.what) from None
+        except (OSError, ValueError) as error:
+            raise self.damaged(trial, f"its record cannot be read: {error}") from error
+
+    def _version(self, trial: str) -> tuple[int, int] | None:
+        try:
+            status = self.folder(trial).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_ctime_ns
 
     def _produce(self, trial: str) -> str:
         return f"{self._command} --only {shlex.quote(trial)}"
@@ -127,7 +154,7 @@ class TrialGroups(Generic[R]):
         return True
 
     def _parse_record(self, folder: Path) -> R:
-        record = parse(self._kind, _zarr.read_metadata(folder)["attributes"], folder)
+        record = parse(self._kind, _zarr.read_attributes(folder), folder)
         if record.trial != folder.name:
             raise ValueError(f"it is the record of {record.trial!r}")
         return record
@@ -137,7 +164,7 @@ class TrialGroups(Generic[R]):
         if self._root_checked or not self.path.exists():
             return
         try:
-            found = _zarr.read_metadata(self.path)
+            found = _zarr.read_attributes(self.path)
         except (OSError, ValueError) as error:
             raise CacheError(f"not a store of vaest: {error}", where=self.path) from error
         if found != self._root:

@@ -79,6 +79,14 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def read_attributes(folder: Path) -> dict[str, Any]:
+    """A node's attributes; errors as in `read_metadata`."""
+    attributes = read_metadata(folder).get("attributes")
+    if not isinstance(attributes, dict):
+        raise ValueError("no attributes")
+    return attributes
+
+
 def is_raw(group: Path, layout: Layout) -> bool:
     """Whether the array is stored as the cache stores it, and not compressed or rechunked."""
     return read_metadata(group / layout.name) == layout.metadata

@@ -5,6 +5,7 @@ The stores alone decide what is done. The ledger says why something is not.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +89,9 @@ class Ledger:
         except FileNotFoundError:
             return {}
         except (OSError, ValidationError) as error:
-            raise CacheError("not a valid ledger file", where=path, fix=f"rm '{path}'") from error
+            raise CacheError(
+                "not a valid ledger file", where=path, fix=f"rm {shlex.quote(str(path))}"
+            ) from error
         return {entry.component: entry for entry in entries}
 
     def failures(self) -> list[LedgerEntry]:

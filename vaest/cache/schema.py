@@ -1,12 +1,11 @@
-"""What the cache writes about its content. `python -m vaest.cache.schema FOLDER` exports it.
+"""What the cache writes about its content.
 
-A released version never changes: a new field or a new meaning is a new `schema_version`.
+A released version never changes: a new field or a new meaning is a new `schema_version`. The
+JSON Schemas in `cache_schemas/` are exported from here by `export_schemas.py`.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -135,26 +134,3 @@ def parse(kind: type[M], attributes: Mapping[str, Any], where: Path) -> M:
         raise CacheError(
             f"not a valid {kind.__name__}: {key}: {first['msg']}", where=where
         ) from None
-
-
-def export_schemas() -> dict[str, str]:
-    """The JSON Schema of every model, by file name."""
-    models: dict[str, type[BaseModel]] = {
-        "feature_spec": FeatureSpec,
-        "timeline_record": TimelineRecord,
-        "trial_record": TrialRecord,
-    }
-    return {
-        f"{name}.v{SCHEMA_VERSION}.json": json.dumps(model.model_json_schema(), indent=2) + "\n"
-        for name, model in models.items()
-    }
-
-
-def _write_schemas(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in export_schemas().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _write_schemas(Path(sys.argv[1]))

@@ -7,6 +7,7 @@ spans trials, so writers of different trials never meet.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from vaest.cache.timelines import TimelineStore
 from vaest.cache.writer import TrialWriter
 from vaest.errors import CacheError
 from vaest.types import MODALITIES, Features, Modality
+
+_VALUES_CHUNK = "values/c/0/0"
+_Identity = tuple[int, int, int]
 
 
 class FeatureCache:
@@ -71,8 +75,8 @@ class FeatureStore:
     def open(cls, path: Path) -> FeatureStore:
         """The store at `path`, with the spec it says it has."""
         try:
-            attributes = _zarr.read_metadata(path)["attributes"]
-        except (OSError, ValueError, KeyError) as error:
+            attributes = _zarr.read_attributes(path)
+        except (OSError, ValueError) as error:
             raise CacheError(f"not a feature store: {error}", where=path) from error
         return cls(path, parse(FeatureSpec, attributes, path))
 
@@ -99,9 +103,7 @@ class FeatureStore:
         known = self._mapped.get(trial_id)
         if known is not None and known[0] == identity:
             return known[1]
-        features = self._load(trial_id)
-        if self._identity(trial_id) != identity:  # replaced by a writer in the meantime
-            return self.read(trial_id)
+        features = self._groups.of_one_version(trial_id, lambda: self._load(trial_id))
         if identity is not None and isinstance(features.values.base, np.memmap):
             self._mapped[trial_id] = identity, features
         return features
@@ -120,13 +122,9 @@ class FeatureStore:
         return Features(self._groups.read(trial_id, record, values), in_memory)
 
     def _identity(self, trial_id: str) -> _Identity | None:
-        chunk = self._groups.folder(trial_id) / _VALUES_CHUNK
         try:
-            status = chunk.stat()
-        except OSError:
+            # Once per clip in training: a pathlib path would cost as much as the call itself.
+            status = os.stat(f"{self.path}/{trial_id}/{_VALUES_CHUNK}")
+        except (OSError, ValueError):
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-_Identity = tuple[int, int, int]
-_VALUES_CHUNK = "values/c/0/0"

@@ -36,16 +36,10 @@ class TimelineStore:
 
     def read(self, trial_id: str) -> Timeline:
         """The timeline, in memory and verified; CacheError if it is missing or damaged."""
-        record = self._groups.record(trial_id)
-        arrays = {}
-        for layout in record.layouts:
-            stored = self._groups.read(trial_id, record, layout)
-            self._groups.verify(trial_id, record, layout, stored)
-            arrays[layout.name] = stored.astype(layout.dtype)
-        return Timeline(trial_id, **arrays)
+        return self._groups.of_one_version(trial_id, lambda: self._load(trial_id))
 
     def write(self, timeline: Timeline, trial: Trial, source_digest: str) -> None:
-        """Commit the timeline of `trial`; one from another source is replaced."""
+        """Commit the timeline of `trial`, replacing one of another source or content."""
         assert timeline.trial == trial.id
         name = checked_name(trial.id)
         if len(timeline) == 0:
@@ -67,6 +61,20 @@ class TimelineStore:
                     source_digest=source_digest,
                     sha256={layout.name: chunk_sha256(staged.path, layout) for layout in layouts},
                 )
-                self._groups.commit(staged, record)
+                self._groups.commit(staged, record, lambda: self._holds(record))
             finally:
                 staged.discard()
+
+    def _load(self, trial_id: str) -> Timeline:
+        record = self._groups.record(trial_id)
+        arrays = {}
+        for layout in record.layouts:
+            stored = self._groups.read(trial_id, record, layout)
+            self._groups.verify(trial_id, record, layout, stored)
+            arrays[layout.name] = stored.astype(layout.dtype)
+        return Timeline(trial_id, **arrays)
+
+    def _holds(self, record: TimelineRecord) -> bool:
+        return self.is_done(record.trial, record.source_digest) and (
+            self.record(record.trial) == record
+        )

@@ -99,7 +99,9 @@ class TrialWriter:
                 sha256={a.name: chunk_sha256(group, a) for a in (self._values, self._valid)},
                 provenance=provenance,
             )
-            self._groups.commit(self._staged, record)
+            self._groups.commit(
+                self._staged, record, lambda: self._groups.is_done(self.trial, source_digest)
+            )
 
     def _as_stored(self, frames: np.ndarray, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -108,7 +108,10 @@ class MaskedBatchNorm(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Post-norm layers of self-attention and a feed-forward block (Vaswani et al. 2017)."""
+    """Post-norm layers of self-attention and a feed-forward block (Vaswani et al. 2017).
+
+    Attention weights are not dropped: the fused kernels for the CPU cannot.
+    """
 
     def __init__(
         self, width: int, layers: int, heads: int, feedforward: int, dropout: float
@@ -127,14 +130,14 @@ class TransformerEncoder(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention. ConfigError if the heads do not divide the width."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
             raise ConfigError(
                 f"{heads} heads do not divide a width of {width}",
                 nearest=str(max(h for h in range(1, heads) if width % h == 0)),
             )
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         # Without biases: that of the keys would cancel in the softmax, and SAGE's (13) has none.
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
@@ -142,8 +145,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         batch, time, width = x.shape
         query, key, value = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        attended = attend(query, key, value, valid, dropout)
+        attended = attend(query, key, value, valid)
         return self.out(attended.transpose(1, 2).reshape(batch, time, width))
 
 
@@ -161,9 +163,7 @@ class MlpHead(nn.Module):
         return self.layers(x)
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, key_valid: Tensor, dropout: float = 0.0
-) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, key_valid: Tensor) -> Tensor:
     """softmax(Q K' / sqrt d) V over the valid keys; zero where there is none.
 
     query (batch, heads, time, d), key and value (batch, heads, keys, d), key_valid (batch, keys).
@@ -171,9 +171,7 @@ def attend(
     some = key_valid.any(dim=-1, keepdim=True)
     # A row without keys attends to all of them and is then discarded: no NaN, no branch.
     mask = (key_valid | ~some)[:, None, None, :]
-    attended = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout
-    )
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return attended * some[:, None, None, :]
 
 
@@ -234,7 +232,7 @@ class _Level(nn.Module):
 class _EncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward),
             nn.ReLU(),

@@ -22,7 +22,7 @@ class ConcatConfig(FusionConfig):
     kernel: int = Field(5, ge=1, description="kernel, in frames")
     causal: bool = Field(True, description="see no later frame")
     hidden: int = Field(256, ge=1, description="width of the regression head")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="after each convolution and in the head")
 
 
 @fusions.register

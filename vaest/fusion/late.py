@@ -21,7 +21,7 @@ class LateConfig(FusionConfig):
     levels: int = Field(4, ge=1, description="levels of each TCN")
     kernel: int = Field(5, ge=1, description="kernel, in frames")
     causal: bool = Field(True, description="see no later frame")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="after each convolution")
 
 
 @fusions.register

@@ -30,7 +30,7 @@ class SageConfig(FusionConfig):
     variant: Variant = Field(
         "modality", description="how reliability weighs: per modality, joint times T, or joint"
     )
-    width: int = Field(256, ge=1, description="channels of each modality's TCN (TAGF, video)")
+    width: int = Field(256, ge=1, description="channels of each TCN (TAGF, last levels of video)")
     levels: int = Field(4, ge=1, description="levels of each TCN (TAGF)")
     kernel: int = Field(5, ge=1, description="kernel of each TCN, in frames (TAGF)")
     causal: bool = Field(True, description="TCNs see no later frame (TAGF)")
@@ -39,7 +39,9 @@ class SageConfig(FusionConfig):
     feedforward: int = Field(512, ge=1, description="feed-forward width (CtyunAI, Situ-RUCAIM3)")
     positions: bool = Field(False, description="add sinusoidal positions to Z; the paper has none")
     hidden: int = Field(256, ge=1, description="width of the regression head (TAGF)")
-    dropout: float = Field(0.1, ge=0, lt=1, description="everywhere (TAGF's TCN)")
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="in TCNs, transformer blocks and head (TAGF, TCN)"
+    )
 
 
 @fusions.register

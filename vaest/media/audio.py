@@ -21,7 +21,7 @@ GAP_S = 0.05
 
 
 def load_audio(path: Path, rate_hz: int = 16_000) -> Audio | None:
-    """The first audio stream, mono (mean of the channels) and resampled; None where there is none.
+    """The first audio stream, mono (mean of the channels) and resampled; None where no sound is.
 
     The samples lie in an unlinked temporary file that is memory-mapped, so that memory does not
     grow with length. Sample i is heard at start_s + i / rate_hz on the clock of `frame_times`,
@@ -36,7 +36,10 @@ def load_audio(path: Path, rate_hz: int = 16_000) -> Audio | None:
             return None
         start_s = _write_samples(container, stream, file, rate_hz, path)
         if file.tell() == 0:
-            raise InputError("no sound of the audio stream can be decoded", where=path)
+            container.seek(0)
+            if any(packet.size > 0 for packet in container.demux(stream)):
+                raise InputError("no sound of the audio stream can be decoded", where=path)
+            return None
         return Audio(np.memmap(file, np.float32, "r"), rate_hz, start_s)
 
 
@@ -65,3 +68,33 @@ def _write_samples(
     if resampler is not None:
         file.write(resampler.rest())
     return start_s or 0.0
+
+
+class _MonoResampler:
+    """Sound of one format to mono float32 bytes. InputError for samples that are not finite."""
+
+    def __init__(self, first: AudioFrame, rate_hz: int, path: Path) -> None:
+        self.format = _format(first)
+        self.path = path
+        # The channels are averaged here: FFmpeg's own downmix weighs them, and can exceed 1.
+        self.resampler = av.AudioResampler(format="fltp", layout=first.layout, rate=rate_hz)
+
+    def continues(self, frame: AudioFrame) -> bool:
+        return _format(frame) == self.format
+
+    def resample(self, frame: AudioFrame | None) -> bytes:
+        chunks = [f.to_ndarray() for f in self.resampler.resample(frame) if f is not None]
+        if not chunks:
+            return b""
+        mono = np.concatenate(chunks, axis=1).mean(axis=0, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise InputError("the sound holds samples that are not finite numbers", where=self.path)
+        return np.clip(mono, -1.0, 1.0).tobytes()
+
+    def rest(self) -> bytes:
+        """What the resampler still holds back."""
+        return self.resample(None)
+
+
+def _format(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate

@@ -129,18 +129,20 @@ def _each_is_a_frame(stream: VideoStream, stamps: list[int | None]) -> bool:
 
 
 def _truncation(container: InputContainer, stream: VideoStream, packets: _Packets) -> str:
-    if packets.whole < stream.frames - COUNT_SLACK:
+    announced_s = 0.0
+    if "matroska" in container.format.name:  # counts nothing, notes the duration at the end
+        announced_s = (container.duration or 0) / av.time_base
+    elif container.format.name == "avi":  # counts the ticks of its clock, not frames
+        announced_s = float(stream.frames * (stream.time_base or 0))
+    elif packets.whole < stream.frames - COUNT_SLACK:
         return (
             f"the video is truncated: its data end after frame {packets.whole} of {stream.frames}"
         )
-    # Matroska counts no frames, but notes the duration when the file is finished.
-    if "matroska" in container.format.name and container.duration is not None:
-        duration_s = container.duration / av.time_base
-        if packets.end_s < duration_s - DURATION_SLACK_S:
-            return (
-                f"the video is truncated: its data end after frame {packets.whole}, "
-                f"at {packets.end_s:.2f} s of {duration_s:.2f} s"
-            )
+    if packets.end_s < announced_s - DURATION_SLACK_S:
+        return (
+            f"the video is truncated: its data end after frame {packets.whole}, "
+            f"at {packets.end_s:.2f} s of {announced_s:.2f} s"
+        )
     return ""
 
 
@@ -167,7 +169,7 @@ def _frames(path: Path, scan: _Scan) -> Iterator[tuple[int, float, VideoFrame]]:
                 time_s = max(time_s + period_s, 0.0)
             yield index, time_s, frame
     if index < 0:
-        raise InputError("no frame of the video can be decoded", where=path)
+        raise InputError(scan.truncation or "no frame of the video can be decoded", where=path)
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

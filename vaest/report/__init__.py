@@ -18,9 +18,9 @@ from vaest.report.tables import (
     SCORES,
     Row,
     markdown_table,
-    number,
     table,
     text_table,
+    typeset,
 )
 from vaest.runs import Run, write_atomically
 
@@ -57,10 +57,7 @@ def write_report(
         raise ConfigError("there is no run to report", fix="vaest fit")
     rows = table(runs)
     n_shown = max(4, min(_FIGURES_PER_RUN, _FIGURES // len(runs)))
-    top = {
-        score: max((v for row in rows if math.isfinite(v := getattr(row.average, score))), default=None)
-        for score in SCORES
-    }
+    averages = {score: [getattr(row.average, score) for row in rows] for score in SCORES}
     sections = [
         run_section(run, row, f"run-{i}", n_shown, corruption)
         for i, (run, row) in enumerate(zip(runs, rows, strict=True))
@@ -69,12 +66,14 @@ def write_report(
         title=title,
         corpus_note=corpus_note,
         corpora=sorted({row.corpus for row in rows}),
+        knows_corruption=corruption is not None,
         rows=rows,
-        top=top,
+        top={s: max(filter(math.isfinite, a), default=None) for s, a in averages.items()},
         sections=sections,
         best=_best(sections),
         overview=runs_figure(rows),
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
 
 
@@ -96,14 +95,10 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["ccc"] = _ccc
+    environment.filters["ccc"] = typeset
     environment.filters["count"] = _count
     environment.filters["duration"] = _duration
     return environment.get_template("template.html.j2")
-
-
-def _ccc(value: float) -> str:
-    return number(value).replace("-", "−")
 
 
 def _count(value: int | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from markupsafe import Markup
 
 from vaest.report import svg
 from vaest.report.reliability import JOINT, correlation
-from vaest.report.tables import Row, number
+from vaest.report.tables import SCORES, Row, typeset
 from vaest.runs import TrialPrediction
 from vaest.types import TARGETS
 
@@ -37,7 +38,7 @@ def trial_figure(p: TrialPrediction, corruption: Mapping[str, np.ndarray]) -> Ma
         if p.target is not None:
             shapes.append(svg.curve(x(p.time_s), y(p.target[:, i]), "truth"))
         shapes.append(svg.curve(x(p.time_s), y(p.prediction[:, i]), target))
-        shapes.append(svg.text(left + 6, top + 13, target, f"name {target}"))
+        shapes.append(svg.upright_text(14, top + panel / 2, target, f"name {target}"))
         top += panel + 12
     lanes, top = _lanes(p, corruption, x, top, height=22)
     axis, height = _time_axis(x, top, left, right)
@@ -47,7 +48,7 @@ def trial_figure(p: TrialPrediction, corruption: Mapping[str, np.ndarray]) -> Ma
 
 def reliability_figure(p: TrialPrediction, corruption: Mapping[str, np.ndarray]) -> Markup:
     """The course of each reliability against the known corruption, with their correlation."""
-    left, right = 52.0, 528.0
+    left, right = 52.0, 512.0
     x = _time_scale(p, left, right)
     lanes, bottom = _lanes(p, corruption, x, 8, height=48)
     rhos = [
@@ -55,7 +56,10 @@ def reliability_figure(p: TrialPrediction, corruption: Mapping[str, np.ndarray])
         for modality, top in _lane_tops(p, 8, height=48)
         if modality in p.reliability and modality in corruption
     ]
-    shown = [svg.text(right + 8, y, f"ρ = {_minus(number(rho, 2))}", "strong") for y, rho in rhos]
+    shown = [
+        svg.text(right + 8, y, f"\N{GREEK SMALL LETTER RHO} = {typeset(rho, 2)}", "strong")
+        for y, rho in rhos
+    ]
     axis, height = _time_axis(x, bottom, left, right)
     label = f"Trial {p.trial}: reliability against known corruption"
     return svg.drawing(600, height, label, [*lanes, *shown, *axis])
@@ -64,46 +68,38 @@ def reliability_figure(p: TrialPrediction, corruption: Mapping[str, np.ndarray])
 def va_plane(points: np.ndarray, title: str) -> Markup:
     """Density of (n, 2) valence and arousal, inside the unit circle."""
     shapes, x, y = _density(points[:, 0], points[:, 1], title, "valence", "arousal")
-    radius = float(x(1.0) - x(0.0))
-    shapes.append(svg.circle(float(x(0.0)), float(y(0.0)), radius, "guide"))
+    radius = x.at(1) - x.at(0)
+    shapes.append(svg.circle(x.at(0.0), y.at(0.0), radius, "guide"))
     return svg.drawing(270, 270, f"Density over the valence-arousal plane: {title}", shapes)
 
 
 def against_truth(truth: np.ndarray, prediction: np.ndarray, target: str) -> Markup:
     """Density of (n,) prediction over (n,) truth of one target, with the identity line."""
     shapes, x, y = _density(truth, prediction, target, "truth", "prediction", css=target)
-    ends = [float(s(v)) for v in (-1.0, 1.0) for s in (x, y)]
-    shapes.append(svg.line(*ends, "guide"))
+    shapes.append(svg.line(x.at(-1), y.at(-1), x.at(1), y.at(1), "guide"))
     return svg.drawing(270, 270, f"Density of predicted over true {target}", shapes)
 
 
 def runs_figure(rows: Sequence[Row]) -> Markup:
     """CCC of every run: folds as dots (fold 0 as a ring), their mean as a bar."""
-    width, left, right, top, step = 760.0, 190.0, 745.0, 10.0, 54.0
-    values = [
-        v
-        for row in rows
-        for fold in row.folds
-        for v in (fold.ccc.valence, fold.ccc.arousal, fold.ccc.mean)
-        if math.isfinite(v)
-    ]
-    lo = math.floor(10 * min([0.0, *values]) - 1e-9) / 10
-    hi = math.ceil(10 * max([0.1, *values]) + 1e-9) / 10
+    width, left, right, top, step = 760.0, 14.0, 746.0, 4.0, 76.0
+    values = [v for row in rows for fold in row.folds for v in astuple(fold.ccc)]
+    finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+    lo, hi = math.floor(10 * min(finite) - 0.3) / 10, math.ceil(10 * max(finite) + 0.3) / 10
     x = svg.Scale((lo, hi), (left, right))
     bottom = top + step * len(rows)
     shapes = []
-    for tick in x.ticks(8):
-        at = float(x(tick))
+    for tick in x.ticks(10):
+        at = x.at(tick)
         shapes.append(svg.line(at, top, at, bottom, "zero" if abs(tick) < 1e-9 else "grid"))
         shapes.append(svg.text(at, bottom + 16, svg.tick_label(tick), "middle"))
     for i, row in enumerate(rows):
         y = top + step * i
-        name = row.name if len(row.name) <= 26 else f"{row.name[:25]}…"
-        shapes.append(svg.text(left - 10, y + step / 2 + 4, name, "end name"))
-        for j, score in enumerate(("valence", "arousal", "mean")):
-            shapes += _dots(row, score, x, y + 12 + 15 * j)
+        shapes.append(svg.text(left, y + 18, row.name, "name halo"))
+        for j, score in enumerate(SCORES):
+            shapes += _dots(row, score, x, y + 34 + 15 * j)
         if i:
-            shapes.append(svg.line(8, y, right, y, "grid"))
+            shapes.append(svg.line(left, y, right, y, "grid"))
     shapes.append(svg.text((left + right) / 2, bottom + 34, "CCC", "middle"))
     return svg.drawing(width, bottom + 42, "CCC of every run and fold", shapes)
 
@@ -124,16 +120,16 @@ def training_figure(
     shapes = []
     mean = _column(history, "mean")
     if np.isfinite(mean).any():
-        best = float(x(epochs[int(np.nanargmax(mean))]))
+        best = x.at(epochs[int(np.nanargmax(mean))])
         shapes.append(svg.line(best, 8, best, 172, "guide"))
     for label, y, keys in panels:
-        shapes += [_grid_line(left, right, y, v) for v in y.ticks(3)]
+        shapes += [_grid_line(left, right, y, v) for v in y.ticks(4)]
         middle = (y.range[0] + y.range[1]) / 2
         shapes.append(svg.upright_text(10, middle, label))
         for key in keys:
             shapes.append(svg.curve(x(epochs), y(_column(history, key)), key))
     ticks = [t for t in x.ticks(5) if t == round(t)]
-    shapes += [svg.text(float(x(t)), 187, svg.tick_label(t), "middle") for t in ticks]
+    shapes += [svg.text(x.at(t), 187, svg.tick_label(t), "middle") for t in ticks]
     shapes.append(svg.text((left + right) / 2, 203, "epoch", "middle"))
     return svg.drawing(300, 210, "Training loss and validation CCC by epoch", shapes)
 
@@ -195,12 +191,10 @@ def _time_scale(p: TrialPrediction, left: float, right: float) -> svg.Scale:
     return svg.Scale((float(edges[0]), float(edges[-1])), (left, right))
 
 
-def _time_axis(
-    x: svg.Scale, top: float, left: float, right: float
-) -> tuple[list[Markup], float]:
+def _time_axis(x: svg.Scale, top: float, left: float, right: float) -> tuple[list[Markup], float]:
     shapes = [svg.line(left, top + 4, right, top + 4, "axis")]
     for tick in x.ticks(8):
-        at = float(x(tick))
+        at = x.at(tick)
         shapes.append(svg.line(at, top + 4, at, top + 8, "axis"))
         shapes.append(svg.text(at, top + 20, svg.tick_label(tick), "middle"))
     shapes.append(svg.text((left + right) / 2, top + 36, "time (s)", "middle"))
@@ -208,20 +202,25 @@ def _time_axis(
 
 
 def _grid_line(left: float, right: float, y: svg.Scale, value: float) -> Markup:
-    at = float(y(value))
+    at = y.at(value)
     css = "zero" if value == 0 else "grid"
     label = svg.text(left - 6, at + 4, svg.tick_label(value), "end")
     return svg.line(left, at, right, at, css) + label
 
 
 def _density(
-    horizontal: np.ndarray, vertical: np.ndarray, title: str, x_name: str, y_name: str, css: str = ""
+    horizontal: np.ndarray,
+    vertical: np.ndarray,
+    title: str,
+    x_name: str,
+    y_name: str,
+    css: str = "",
 ) -> tuple[list[Markup], svg.Scale, svg.Scale]:
     left, top, side = 44.0, 22.0, 5.0
     x = svg.Scale((-1, 1), (left, left + side * _BINS))
     y = svg.Scale((-1, 1), (top + side * _BINS, top))
-    inside = np.clip(np.stack([horizontal, vertical]), -1, 1)
-    counts, _, _ = np.histogram2d(*inside, bins=_BINS, range=[(-1, 1), (-1, 1)])
+    u, v = np.clip(horizontal, -1, 1), np.clip(vertical, -1, 1)
+    counts, _, _ = np.histogram2d(u, v, bins=_BINS, range=[(-1, 1), (-1, 1)])
     # The square root keeps rare cells visible beside the mode.
     shades = np.ceil(5 * np.sqrt(counts / max(counts.max(), 1))).astype(int)
     shapes = []
@@ -233,7 +232,7 @@ def _density(
             shapes.append(svg.squares(cells, side, f"density shade-{shade} {css}"))
     for value in (-1.0, 0.0, 1.0):
         shapes.append(_grid_line(left, left + side * _BINS, y, value))
-        at = float(x(value))
+        at = x.at(value)
         shapes.append(svg.line(at, top, at, top + side * _BINS, "zero" if value == 0 else "grid"))
         shapes.append(svg.text(at, top + side * _BINS + 15, svg.tick_label(value), "middle"))
     centre = side * _BINS / 2
@@ -247,22 +246,18 @@ def _dots(row: Row, score: str, x: svg.Scale, y: float) -> list[Markup]:
     average, spread = getattr(row.average, score), getattr(row.spread, score)
     shapes = []
     if math.isfinite(spread):
-        ends = float(x(average - spread)), float(x(average + spread))
+        ends = x.at(average - spread), x.at(average + spread)
         shapes.append(svg.line(ends[0], y, ends[1], y, f"spread {score}"))
     for fold in row.folds:
         value = getattr(fold.ccc, score)
         if math.isfinite(value):
             kind = "ring" if fold.fold == 0 else "dot"
-            shapes.append(svg.circle(float(x(value)), y, 4, f"{kind} {score}"))
+            shapes.append(svg.circle(x.at(value), y, 4, f"{kind} {score}"))
     if math.isfinite(average):
-        at = float(x(average))
+        at = x.at(average)
         shapes.append(svg.line(at, y - 6, at, y + 6, f"average {score}"))
     return shapes
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     return np.array([math.nan if h.get(key) is None else h[key] for h in history], dtype=float)
-
-
-def _minus(shown: str) -> str:
-    return shown.replace("-", "−")

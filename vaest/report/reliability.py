@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from vaest.errors import InputError
 from vaest.runs import TrialPrediction
+from vaest.types import MODALITIES
 
 Corruption = Callable[[str], Mapping[str, np.ndarray] | None]
 JOINT = "joint"
@@ -45,12 +46,10 @@ def agreement(
         for modality in p.reliability:
             if modality in known:
                 found.setdefault(modality, []).append(correlation(p, modality, known[modality]))
-    return tuple(_averaged(modality, found[modality]) for modality in sorted(found))
+    return tuple(_averaged(m, found[m]) for m in (*MODALITIES, JOINT) if m in found)
 
 
-def correlation(
-    p: TrialPrediction, modality: str, corruption: np.ndarray
-) -> tuple[float, int]:
+def correlation(p: TrialPrediction, modality: str, corruption: np.ndarray) -> tuple[float, int]:
     """Rank correlation within one trial and the number of frames ranked.
 
     Frames at which the modality (for "joint": every modality) is absent are left out: there is

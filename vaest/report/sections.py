@@ -34,7 +34,12 @@ class TrialFigure:
 
 @dataclass(frozen=True)
 class RunSection:
-    """One run. `n_trials` counts all predicted trials, of which `trials` shows some."""
+    """One run.
+
+    n_trials: all predicted trials, of which `trials` shows some. outside: share of predictions
+    beyond [-1, 1]. training: per fold its curves; empty for closed forms. examples: agreement in
+    words, trial, figure.
+    """
 
     anchor: str
     row: Row
@@ -77,17 +82,14 @@ def run_section(
     )
 
 
-def _trial_figure(
-    fold: int, p: TrialPrediction, corruption: Corruption | None
-) -> TrialFigure:
-    labelled = p.target is not None and bool(np.isfinite(p.target).all(axis=1).any())
-    scores = score([p]) if labelled else {}
+def _trial_figure(fold: int, p: TrialPrediction, corruption: Corruption | None) -> TrialFigure:
+    scores = score([p])
     return TrialFigure(
         trial=p.trial,
         fold=fold,
         n_frames=len(p.time_s),
-        valence=scores.get("valence", math.nan),
-        arousal=scores.get("arousal", math.nan),
+        valence=scores["valence"],
+        arousal=scores["arousal"],
         figure=figures.trial_figure(p, known_corruption(p, corruption)),
     )
 
@@ -133,12 +135,11 @@ def _examples(
         if defined:
             ranked.append((float(np.mean(defined)), p.trial, p))
     ranked.sort(key=lambda entry: entry[:2])
-    places = {"best": len(ranked) - 1, "median": len(ranked) // 2, "worst": 0}
-    distinct = {place: name for name, place in reversed(places.items())} if ranked else {}
+    places = {0: "worst", len(ranked) // 2: "median", len(ranked) - 1: "best"} if ranked else {}
     return [
-        (name, p.trial, figures.reliability_figure(p, known_corruption(p, corruption)))
-        for place, name in sorted(distinct.items(), reverse=True)
-        for p in [ranked[place][2]]
+        (places[i], p.trial, figures.reliability_figure(p, known_corruption(p, corruption)))
+        for i in sorted(places, reverse=True)
+        for p in [ranked[i][2]]
     ]
 
 

@@ -24,9 +24,13 @@ class Scale:
     domain: tuple[float, float]
     range: tuple[float, float]
 
-    def __call__(self, values: np.ndarray | float) -> np.ndarray:
-        lo, hi = self.domain
-        return np.interp(values, [lo, hi], self.range)
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Positions of the values; NaN stays NaN."""
+        return np.interp(np.asarray(values, dtype=float), self.domain, self.range)
+
+    def at(self, value: float) -> float:
+        """The position of one value."""
+        return float(np.interp(value, self.domain, self.range))
 
     def ticks(self, about: int) -> list[float]:
         """Round values inside the domain: multiples of 1, 2 or 5 times a power of ten."""
@@ -66,11 +70,11 @@ def bars(mask: np.ndarray, edges: np.ndarray, y: float, height: float, css: str)
         at = np.linspace(0, len(mask), 3 * _COLUMNS + 1).astype(int)
         mask = np.add.reduceat(mask.astype(int), at[:-1]) * 2 > np.diff(at)
         edges = edges[at]
-    path = "".join(
-        f"M{_decimal(edges[run.start])} {_decimal(y)}h{_decimal(edges[run.stop] - edges[run.start])}"
-        f"v{_decimal(height)}H{_decimal(edges[run.start])}z"
-        for run in _runs(mask)
-    )
+    v = _decimal(height)
+    path = ""
+    for run in _runs(mask):
+        left, width = edges[run.start], edges[run.stop] - edges[run.start]
+        path += f"M{_decimal(left)} {_decimal(y)}h{_decimal(width)}v{v}H{_decimal(left)}z"
     return Markup('<path class="{}" d="{}"/>').format(css, path)
 
 
@@ -100,14 +104,13 @@ def text(x: float, y: float, content: str, css: str = "") -> Markup:
 
 def upright_text(x: float, y: float, content: str, css: str = "") -> Markup:
     """Text that reads from bottom to top, centred on (x, y)."""
-    return Markup('<text class="middle {}" transform="translate({} {})rotate(-90)">{}</text>').format(
-        css, _decimal(x), _decimal(y), content
-    )
+    turned = f"translate({_decimal(x)} {_decimal(y)})rotate(-90)"
+    return Markup('<text class="middle {}" transform="{}">{}</text>').format(css, turned, content)
 
 
 def tick_label(value: float) -> str:
-    """`0.5`, `−1`, `30`: no trailing zeros, a true minus."""
-    return f"{value:.6g}".replace("-", "−")
+    """No trailing zeros, a true minus sign."""
+    return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
 
 
 def time_edges(time_s: np.ndarray) -> np.ndarray:

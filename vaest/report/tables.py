@@ -13,7 +13,7 @@ from vaest.runs import Run
 from vaest.types import MODALITIES
 
 SCORES = ("valence", "arousal", "mean")
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -75,28 +75,46 @@ def table(runs: Sequence[Run]) -> list[Row]:
 
 def text_table(runs: Sequence[Run], *, per_fold: bool = False) -> str:
     """Aligned plain text; `per_fold` adds a line for each fold under its run."""
-    header, lines = _grid(table(runs), per_fold)
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+    lines = [["run", "folds", *SCORES, *SCORES]]
+    for row in table(runs):
+        lines.append([row.name, str(len(row.folds)), *_averages(row), *_numbers(row.official)])
+        if per_fold:
+            lines += [[f"  fold {f.fold}", "", *_numbers(f.ccc), "", "", ""] for f in row.folds]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    over = "CCC, mean ± sd over folds".center(sum(widths[2:5]) + 4)
+    groups = " " * (sum(widths[:2]) + 4) + over + "  " + "fold 0".center(sum(widths[5:]) + 4)
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([_aligned(header, widths), rule, *(_aligned(x, widths) for x in lines)])
+    header, *body = [_aligned(line, widths) for line in lines]
+    return "\n".join([groups.rstrip(), header, rule, *body])
 
 
 def markdown_table(runs: Sequence[Run], *, per_fold: bool = False) -> str:
     """A table for GitHub and most Markdown tools."""
-    header, lines = _grid(table(runs), per_fold)
-    rule = ["---" if i < _N_NAMES else "---:" for i in range(len(header))]
-    escaped = [[cell.replace("|", r"\|") for cell in line] for line in [header, *lines]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [escaped[0], rule, *escaped[1:]])
+    lines = [
+        ["run", "model", "modalities", "folds", *SCORES, *(f"fold 0 {s}" for s in SCORES)],
+        [*["---"] * 3, *["---:"] * 7],
+    ]
+    for row in table(runs):
+        model, modalities = f"{row.fusion} ({row.variant})", ", ".join(row.modalities) or MISSING
+        scores = [*_averages(row), *_numbers(row.official)]
+        lines.append([row.name, model, modalities, str(len(row.folds)), *scores])
+        if per_fold:
+            lines += [
+                [row.name, model, modalities, f"fold {f.fold}", *_numbers(f.ccc), "", "", ""]
+                for f in row.folds
+            ]
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A rounded number; "–" for None, NaN and infinities."""
+    """A rounded number; an en dash for None, NaN and infinities."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def with_spread(average: float, spread: float) -> str:
-    """`0.512 ± 0.034`; the average alone where there is no spread."""
-    return f"{number(average)} ± {number(spread)}" if math.isfinite(spread) else number(average)
+def typeset(value: float | None, digits: int = 3) -> str:
+    """`number` with a true minus sign, for pages and figures."""
+    return number(value, digits).replace("-", "\N{MINUS SIGN}")
 
 
 def _row(run: Run) -> Row:
@@ -123,7 +141,7 @@ def _fold_row(fold: int, result: Mapping[str, Any]) -> FoldRow:
     return FoldRow(
         fold=fold,
         ccc=Scores(**{s: _float(result.get(s)) for s in SCORES}),
-        intervals={s: (_float(lo), _float(hi)) for s, (lo, hi) in intervals.items()},
+        intervals={s: (lo, hi) for s, (lo, hi) in intervals.items() if _known(lo) and _known(hi)},
         n_trials=result.get("n_trials"),
         n_frames=result.get("n_frames"),
         parameters=result.get("parameters"),
@@ -135,6 +153,10 @@ def _float(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
+def _known(value: float | None) -> bool:
+    return math.isfinite(_float(value))
+
+
 def _over_folds(folds: Sequence[FoldRow], statistic: Any, at_least: int) -> Scores:
     # NaN is left to spread: a mean that skipped the fold that failed would flatter the run.
     if len(folds) < at_least:
@@ -142,37 +164,20 @@ def _over_folds(folds: Sequence[FoldRow], statistic: Any, at_least: int) -> Scor
     return Scores(**{s: float(statistic([getattr(f.ccc, s) for f in folds])) for s in SCORES})
 
 
-_N_NAMES = 3
+def _averages(row: Row) -> list[str]:
+    cells = []
+    for score in SCORES:
+        average, spread = getattr(row.average, score), getattr(row.spread, score)
+        known = math.isfinite(spread)
+        cells.append(f"{number(average)} ± {number(spread)}" if known else number(average))
+    return cells
 
 
-def _grid(rows: Sequence[Row], per_fold: bool) -> tuple[list[str], list[list[str]]]:
-    header = ["run", "fusion", "modalities", "folds", "valence", "arousal", "mean"]
-    header += [f"fold 0 {s}" for s in SCORES]
-    lines = []
-    for row in rows:
-        lines.append(
-            [
-                row.name,
-                f"{row.fusion} ({row.variant})",
-                "+".join(row.modalities) or MISSING,
-                str(len(row.folds)),
-                *(with_spread(getattr(row.average, s), getattr(row.spread, s)) for s in SCORES),
-                *(number(getattr(row.official, s)) for s in SCORES),
-            ]
-        )
-        if per_fold:
-            lines += [_fold_line(fold) for fold in row.folds]
-    return header, lines
-
-
-def _fold_line(fold: FoldRow) -> list[str]:
-    scores = [number(getattr(fold.ccc, s)) for s in SCORES]
-    return [f"  fold {fold.fold}", "", "", "", *scores, "", "", ""]
+def _numbers(ccc: Scores) -> list[str]:
+    return [number(getattr(ccc, score)) for score in SCORES]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        cell.ljust(width) if i < _N_NAMES else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(padded).rstrip()
+    name, *numbers = cells
+    right = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
+    return "  ".join([name.ljust(widths[0]), *right]).rstrip()

@@ -8,6 +8,9 @@ import numpy as np
 
 Policy = Literal["nearest", "linear", "mean", "hold"]
 
+VERSION = 1  # raised whenever the numbers change: part of the identity of features
+EDGE_TOLERANCE_S = 1e-6
+
 
 def to_frames(
     values: np.ndarray, step_time_s: np.ndarray, frame_time_s: np.ndarray, policy: Policy
@@ -15,9 +18,9 @@ def to_frames(
     """Bring steps to frames: (steps, dim) at step_time_s -> (frames, dim) at frame_time_s.
 
     Both time arrays are non-decreasing. `nearest` takes the closest step; `linear` interpolates
-    and holds the ends; `mean` averages the steps nearer to a frame than to its neighbours, and
-    falls back to the nearest where there is none; `hold` takes the last step not after the frame
-    (the first step before that).
+    and holds the ends; `mean` averages the steps nearer to a frame than to its neighbours (one
+    half-way counts half for each), and falls back to the nearest where there is none; `hold`
+    takes the last step not after the frame (the first step before that).
     """
     assert values.shape[0] == step_time_s.shape[0] > 0
     if policy == "nearest":
@@ -52,10 +55,12 @@ def _mean(values: np.ndarray, step_time_s: np.ndarray, frame_time_s: np.ndarray)
     edges = np.concatenate(
         [[2 * frame_time_s[0] - middle[0]], middle, [2 * frame_time_s[-1] - middle[-1]]]
     )
-    bounds = np.searchsorted(step_time_s, edges, side="left")
-    start, stop = bounds[:-1], bounds[1:]
     total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
-    count = stop - start
-    mean = (total[stop] - total[start]) / np.maximum(count, 1)[:, None]
+    # At 25 fps, steps of 20 ms lie on the edges of frames: without a tolerance, rounding would
+    # decide which frame gets them.
+    before = np.searchsorted(step_time_s, edges - EDGE_TOLERANCE_S, side="left")
+    after = np.searchsorted(step_time_s, edges + EDGE_TOLERANCE_S, side="right")
+    count = np.diff((before + after) / 2)
+    mean = np.diff((total[before] + total[after]) / 2, axis=0) / np.maximum(count, 0.5)[:, None]
     nearest = values[_nearest(step_time_s, frame_time_s)]
     return np.where(count[:, None] > 0, mean, nearest).astype(values.dtype)

@@ -70,7 +70,12 @@ def load_sequences(
 
     A trial that one store does not hold has that modality absent throughout.
     """
-    return [_load_sequence(cache, stores, trial) for trial in trials]
+    held = {m: set(store.trials()) for m, store in stores.items()}
+    dims = {m: store.record(next(iter(held[m]))).dim for m, store in stores.items()}
+    return [
+        _load_sequence(cache, {m: s for m, s in stores.items() if trial in held[m]}, dims, trial)
+        for trial in trials
+    ]
 
 
 def cut_clips(
@@ -83,7 +88,7 @@ def cut_clips(
     clips = []
     for index, sequence in enumerate(sequences):
         last = max(len(sequence) - frames, 0)
-        starts = list(range(0, last, stride)) + [last]
+        starts = [*range(0, last, stride), last]
         for start in starts:
             clip = Clip(index, start, min(start + frames, len(sequence)))
             if not labelled_only or _has_target(sequence, clip):
@@ -143,16 +148,19 @@ def batches(
 
 
 def _load_sequence(
-    cache: FeatureCache, stores: Mapping[str, FeatureStore], trial: str
+    cache: FeatureCache,
+    stores: Mapping[str, FeatureStore],
+    dims: Mapping[str, int],
+    trial: str,
 ) -> TrialSequence:
     timeline = cache.timelines.read(trial)
     features, present = {}, {}
-    for modality, store in stores.items():
-        if store.has(trial):
-            stored = store.read(trial)
+    for modality, dim in dims.items():
+        if modality in stores:
+            stored = stores[modality].read(trial)
             features[modality], present[modality] = stored.values, stored.valid
         else:
-            features[modality] = np.zeros((len(timeline), store.dim), dtype=np.float16)
+            features[modality] = np.zeros((len(timeline), dim), dtype=np.float16)
             present[modality] = np.zeros(len(timeline), dtype=bool)
     return TrialSequence(trial, features, present, timeline.time_s, timeline.labels)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,8 @@ from vaest.settings import Settings, load_settings
 from vaest.types import MODALITIES
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vaest.cache import FeatureCache
     from vaest.corpora import Corpus
     from vaest.recipe import Recipe
@@ -68,17 +70,25 @@ def corpus_options(command: F) -> F:
 def recipe_options(command: F) -> F:
     """--recipe and --set."""
     command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
         help="Override a recipe key, e.g. --set train.lr=3e-4.",
     )(command)
     return click.option(
-        "--recipe", "recipe_name", metavar="NAME|FILE",
+        "--recipe",
+        "recipe_name",
+        metavar="NAME|FILE",
         help="A recipe of pipelines/, or a file (default: demo for the demo corpus, else offline).",
     )(command)
 
 
 modality_option = click.option(
-    "--modality", "modalities", multiple=True, type=click.Choice(MODALITIES),
+    "--modality",
+    "modalities",
+    multiple=True,
+    type=click.Choice(MODALITIES),
     help="Only this modality; may be repeated.",
 )
 
@@ -104,8 +114,14 @@ def extract(
     recipe = _recipe(settings, recipe_name, overrides)
     corpus = _corpus(settings)
     failed = _extract(
-        corpus, _cache(settings, corpus), recipe, settings,
-        modalities=modalities, only=only, limit=limit, force=force,
+        corpus,
+        _cache(settings, corpus),
+        recipe,
+        settings,
+        modalities=modalities,
+        only=only,
+        limit=limit,
+        force=force,
     )
     sys.exit(1 if failed else 0)
 
@@ -115,7 +131,10 @@ def extract(
 @recipe_options
 @modality_option
 @click.option(
-    "--fusion", "fusion_names", multiple=True, metavar="NAME[:VARIANT]",
+    "--fusion",
+    "fusion_names",
+    multiple=True,
+    metavar="NAME[:VARIANT]",
     help="Fusion model; may be repeated (default: the recipe's).",
 )
 @click.option("--fold", "folds", multiple=True, type=int, help="Only this fold; may be repeated.")
@@ -218,19 +237,12 @@ def report(runs: Sequence[Path], output: Path, **options: str | None) -> None:
     settings = _settings(options, announce=False)
     chosen = _runs(runs, settings)
     corpus_names = {run.recipe["corpus"]["name"] for run in chosen}
-    corruption = None
-    if corpus_names == {"demo"} and settings.corpus == "demo":
-        corpus = _corpus(settings)
-        trials = {trial.id: trial for trial in corpus.trials()}
-
-        def corruption(trial_id: str) -> dict[str, np.ndarray] | None:
-            return corpus.corruption(trials[trial_id])
     write_report(
         chosen,
         output,
         title="Valence and arousal",
         corpus_note=DEMO_NOTE if "demo" in corpus_names else None,
-        corruption=corruption,
+        corruption=_corruption(settings) if corpus_names == {"demo"} else None,
     )
     _say_corpus_of_numbers(settings)
     click.echo(text_table(chosen))
@@ -241,9 +253,7 @@ def report(runs: Sequence[Path], output: Path, **options: str | None) -> None:
 @click.option("--root", type=PATH, help="Where to write it (default: the user's cache folder).")
 def demo(root: Path | None) -> None:
     """Generate the demo corpus and say where it lies."""
-    from vaest.corpora import corpora
-
-    corpus = corpora.get("demo")(root)
+    corpus = _corpus(Settings(root=root))
     click.echo(f"{len(corpus.trials())} trials: {corpus.root}")
 
 
@@ -298,12 +308,23 @@ def _corpus(settings: Settings) -> Corpus:
     from vaest.corpora import corpora
 
     cls = corpora.get(settings.corpus)
-    if settings.root is None and settings.corpus != "demo":
+    if settings.corpus == "demo":
+        from vaest.corpora.demo import default_root
+
+        return cls(settings.root or default_root())
+    if settings.root is None:
         raise ConfigError(
             f"the corpus {settings.corpus!r} needs its folder",
             fix=f"vaest extract --corpus {settings.corpus} --root FOLDER",
         )
     return cls(settings.root)
+
+
+def _corruption(settings: Settings) -> Callable[[str], Mapping[str, np.ndarray] | None]:
+    """What the corpus knows of the corruption of its trials, by id."""
+    corpus = _corpus(settings)
+    trials = {trial.id: trial for trial in corpus.trials()}
+    return lambda trial_id: corpus.corruption(trials[trial_id])
 
 
 def _cache(settings: Settings, corpus: Corpus | None) -> FeatureCache:

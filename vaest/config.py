@@ -31,6 +31,4 @@ def parse_config(kind: type[C], values: dict[str, Any], where: str) -> C:
                 where=where,
                 nearest=nearest_choice(key, kind.model_fields),
             ) from None
-        raise ConfigError(
-            f"{key} = {first['input']!r}: {first['msg']}", where=where
-        ) from None
+        raise ConfigError(f"{key} = {first['input']!r}: {first['msg']}", where=where) from None

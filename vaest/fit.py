@@ -37,7 +37,7 @@ class FoldTask:
 
     recipe: Recipe
     cache: FeatureCache
-    stores: dict[Modality, FeatureStore]
+    stores: dict[str, FeatureStore]
     fold: Fold
     run: Run
     device: str
@@ -137,7 +137,7 @@ def switch_fusion(recipe: Recipe, choice: str) -> Recipe:
     return recipe.with_fusion(name, options)
 
 
-def find_stores(cache: FeatureCache, recipe: Recipe) -> dict[Modality, FeatureStore]:
+def find_stores(cache: FeatureCache, recipe: Recipe) -> dict[str, FeatureStore]:
     """The store of each modality of the recipe.
 
     One store of the named backbone with the named options is enough, whoever made it: weights are
@@ -153,7 +153,7 @@ def corpus_folds(cache: FeatureCache, recipe: Recipe) -> list[Fold]:
     return make_folds(trials, recipe.cv.scheme, recipe.cv.folds)
 
 
-def run_name(recipe: Recipe, stores: dict[Modality, FeatureStore]) -> str:
+def run_name(recipe: Recipe, stores: dict[str, FeatureStore]) -> str:
     """`sage-modality-vat-3f2a91c0`: fusion, variant, modalities, identity."""
     letters = "".join(m[0] for m in MODALITIES if m in stores)
     made_from = {m: store.path.stem for m, store in stores.items()}
@@ -182,9 +182,7 @@ def _find_store(cache: FeatureCache, recipe: Recipe, modality: Modality) -> Feat
     return found[0]
 
 
-def _check_complete(
-    cache: FeatureCache, store: FeatureStore, component: str, command: str
-) -> None:
+def _check_complete(cache: FeatureCache, store: FeatureStore, component: str, command: str) -> None:
     """Trials that failed are known and absent; trials never tried are an unfinished extraction."""
     known = set(store.trials()) | {
         entry.trial for entry in cache.ledger.failures() if entry.component == component
@@ -202,9 +200,7 @@ def _wanted_folds(splits: Sequence[Fold], folds: Iterable[int] | None) -> list[F
     by_index = {fold.index: fold for fold in splits}
     for index in folds or ():
         if index not in by_index:
-            raise ConfigError(
-                f"there is no fold {index}", nearest=f"0 to {len(splits) - 1}"
-            )
+            raise ConfigError(f"there is no fold {index}", nearest=f"0 to {len(splits) - 1}")
     return [by_index[i] for i in folds] if folds else list(splits)
 
 

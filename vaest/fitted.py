@@ -87,7 +87,11 @@ class Fitted:
             model.load_state(state)
         train = recipe["train"]
         return cls(
-            model, standardiser, train["clip_frames"], train["clip_stride"], train["batch_size"],
+            model,
+            standardiser,
+            train["clip_frames"],
+            train["clip_stride"],
+            train["batch_size"],
             device,
         )
 

@@ -49,7 +49,7 @@ def predict(
         made, trained = store.spec.model_dump(mode="json"), run.features[modality]
         if different := [key for key in _SAME if made[key] != trained[key]]:
             raise ConfigError(
-                f"the {modality} features made here differ from the run's in: {', '.join(different)}",
+                f"{modality} features made here differ from the run's: {', '.join(different)}",
                 where=store.path,
             )
     wanted = list(folds or run.folds())

@@ -37,7 +37,7 @@ class TrainSection(Config):
     keep: Literal["best", "last"] = Field(
         "best", description="which epoch's weights; 'best' looks at the validation fold"
     )
-    loss: dict[Literal["ccc", "mse"], float] = {"ccc": 1.0}
+    loss: dict[Literal["ccc", "mse"], float] = Field(default={"ccc": 1.0})
     ccc_over: Literal["clip", "batch"] = "batch"
     gradient_clip: float = Field(1.0, ge=0, description="norm; 0 does not clip")
     clip_frames: int = Field(300, ge=2)

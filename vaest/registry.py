@@ -6,13 +6,13 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from vaest.errors import ConfigError, nearest_choice
 
 
 class Named(Protocol):
-    name: str
+    name: ClassVar[str]
 
 
 T = TypeVar("T", bound=Named)

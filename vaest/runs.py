@@ -1,12 +1,12 @@
 """A run on disk: what was fitted, how, and what it predicted.
 
-    runs/<name>/recipe.toml             the resolved recipe
-                features.json           which features, as the cache identifies them
-                environment.json        versions and device
-                fold-<k>/history.jsonl      one line per epoch
-                         weights.safetensors
-                         predictions.npz    every validation trial, every frame
-                         result.json        scores; written last, so it marks the fold done
+runs/<name>/recipe.toml             the resolved recipe
+            features.json           which features, as the cache identifies them
+            environment.json        versions and device
+            fold-<k>/history.jsonl      one line per epoch
+                     weights.safetensors
+                     predictions.npz    every validation trial, every frame
+                     result.json        scores; written last, so it marks the fold done
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ def read_predictions(path: Path) -> Iterator[TrialPrediction]:
     with np.load(path, allow_pickle=False) as stored:
         for trial in sorted({key.split("/", 1)[0] for key in stored.files}):
             prefix = f"{trial}/"
-            entries = {k.removeprefix(prefix): stored[k] for k in stored.files if k.startswith(prefix)}
+            entries = {
+                k.removeprefix(prefix): stored[k] for k in stored.files if k.startswith(prefix)
+            }
             yield TrialPrediction(
                 trial=trial,
                 time_s=entries["time_s"],

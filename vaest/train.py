@@ -98,7 +98,10 @@ def _fit_network(
             ):
                 prediction = model(batch.features, batch.present)
             loss = combined_loss(
-                prediction.float(), batch.target, batch.target_valid, settings.loss,
+                prediction.float(),
+                batch.target,
+                batch.target_valid,
+                settings.loss,
                 over=settings.ccc_over,
             )
             optimizer.zero_grad(set_to_none=True)
@@ -168,7 +171,10 @@ class _Schedule:
             self.best, self.stale_epochs = mean_ccc, 0
             return
         self.stale_epochs += 1
-        if self.settings.schedule == "plateau" and self.stale_epochs > self.settings.plateau_patience:
+        if (
+            self.settings.schedule == "plateau"
+            and self.stale_epochs > self.settings.plateau_patience
+        ):
             self.drops, self.stale_epochs = self.drops + 1, 0
 
 

@@ -15,9 +15,7 @@ from vaest.corpora import Corpus
 KILLS = 10
 
 
-def test_killed_extraction_resumes_to_an_identical_store(
-    tiny_demo: Corpus, tmp_path: Path
-) -> None:
+def test_killed_extraction_resumes_to_an_identical_store(tiny_demo: Corpus, tmp_path: Path) -> None:
     started = time.monotonic()
     assert _extract(tiny_demo.root, tmp_path / "undisturbed").wait() == 0
     full_s = time.monotonic() - started

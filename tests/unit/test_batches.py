@@ -25,9 +25,7 @@ def sequence(trial: str, frames: int, seed: int = 0, labelled: bool = True) -> T
     )
 
 
-@given(
-    length=st.integers(1, 1500), frames=st.integers(2, 400), stride=st.integers(1, 400)
-)
+@given(length=st.integers(1, 1500), frames=st.integers(2, 400), stride=st.integers(1, 400))
 def test_clips_cover_every_frame_and_stay_inside(length: int, frames: int, stride: int) -> None:
     stride = min(stride, frames)
     clips = cut_clips([sequence("a", length)], frames, stride, labelled_only=False)

@@ -63,7 +63,9 @@ def test_it_learns_and_predicts_every_frame() -> None:
 
 def test_same_seed_same_weights_other_seed_others() -> None:
     def weights(seed: int) -> torch.Tensor:
-        fitted = fit_fold(recipe(f"train.seed={seed}", "train.epochs=2"), trials(3), trials(1)).fitted
+        fitted = fit_fold(
+            recipe(f"train.seed={seed}", "train.epochs=2"), trials(3), trials(1)
+        ).fitted
         return torch.cat([p.flatten() for p in fitted.model.parameters()])  # type: ignore[attr-defined]
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -73,7 +75,9 @@ def test_same_seed_same_weights_other_seed_others() -> None:
 
 def test_best_keeps_the_best_epoch_and_patience_stops() -> None:
     outcome = fit_fold(
-        recipe("train.keep=best", "train.early_stop_patience=2", "train.epochs=40", "train.lr=0.05"),
+        recipe(
+            "train.keep=best", "train.early_stop_patience=2", "train.epochs=40", "train.lr=0.05"
+        ),
         trials(3),
         trials(2, seed=4),
     )
@@ -88,8 +92,11 @@ def test_schedules() -> None:
 
     def rates(schedule: str, scores: list[float]) -> list[float]:
         train = recipe(
-            f"train.schedule={schedule}", "train.lr=1", "train.warmup_epochs=2",
-            "train.epochs=6", "train.plateau_patience=1",
+            f"train.schedule={schedule}",
+            "train.lr=1",
+            "train.warmup_epochs=2",
+            "train.epochs=6",
+            "train.plateau_patience=1",
         ).train
         optimizer = torch.optim.SGD([parameter], lr=1)
         plan, found = _Schedule(train, optimizer), []
@@ -122,8 +129,6 @@ def test_loading_without_weights_names_the_file(tmp_path: Path) -> None:
 
 
 def test_no_label_anywhere_is_an_error() -> None:
-    unlabelled = [
-        TrialSequence(t.trial, t.features, t.present, t.time_s, None) for t in trials(2)
-    ]
+    unlabelled = [TrialSequence(t.trial, t.features, t.present, t.time_s, None) for t in trials(2)]
     with pytest.raises(ConfigError, match="valid label"):
         fit_fold(recipe(), unlabelled, trials(1))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from vaest.align import Policy
-from vaest.config import Config
+from vaest.config import Config as BackboneConfig
 from vaest.types import Audio, Modality, Timeline, Word
 
 
@@ -76,9 +76,9 @@ class Backbone(ABC):
     version: ClassVar[int] = 1
     policy: ClassVar[Policy]
     batch_size: ClassVar[int]
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[BackboneConfig]] = BackboneConfig
 
-    def __init__(self, config: Config, device: str = "cpu") -> None:
+    def __init__(self, config: BackboneConfig, device: str = "cpu") -> None:
         self.config = config
         self.device = device
 

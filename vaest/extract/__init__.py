@@ -91,9 +91,7 @@ def select_trials(trials: list[Trial], only: Sequence[str], limit: int | None) -
     return ([by_id[i] for i in only] if only else trials)[:limit]
 
 
-def _timelines(
-    sources: Sources, trials: list[Trial], summary: Summary
-) -> dict[str, Timeline]:
+def _timelines(sources: Sources, trials: list[Trial], summary: Summary) -> dict[str, Timeline]:
     """The timeline of every trial that has one; the others are failures."""
     ledger = sources.cache.ledger
     timelines = {}

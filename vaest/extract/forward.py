@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from vaest.align import to_frames
 from vaest.backbones import Backbone
 from vaest.backbones._base import Media, Piece
@@ -181,9 +179,10 @@ def _produce(
     def send(event: _Event | BaseException | None) -> None:
         while not stop.is_set():
             try:
-                return events.put(event, timeout=0.1)
+                events.put(event, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     try:
         for job in jobs:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vaest import align
 from vaest.backbones import Backbone
 from vaest.cache import FeatureCache, FeatureSpec
 from vaest.corpora import Corpus
@@ -38,7 +39,9 @@ class Sources:
     backbone needs them again.
     """
 
-    def __init__(self, corpus: Corpus, cache: FeatureCache, trials: list[Trial], device: str) -> None:
+    def __init__(
+        self, corpus: Corpus, cache: FeatureCache, trials: list[Trial], device: str
+    ) -> None:
         self.corpus = corpus
         self.cache = cache
         self.device = device
@@ -55,7 +58,10 @@ class Sources:
             version=backbone.version,
             config=backbone.config.model_dump(mode="json"),
             weights=backbone.weights().digest,
-            media=self._media_spec(backbone.modality),
+            media={
+                **self._media_spec(backbone.modality),
+                "align": {"policy": backbone.policy, "version": align.VERSION},
+            },
         )
 
     def timeline(self, trial: Trial) -> Timeline:

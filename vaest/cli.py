@@ -175,14 +175,14 @@ def fit(
 
 @cli.command()
 @corpus_options
-@click.argument("runs", nargs=-1, type=PATH)
+@click.argument("run_paths", metavar="[RUN]...", nargs=-1, type=PATH)
 @click.option("--fold", "folds", multiple=True, type=int, help="Only this fold; may be repeated.")
-def evaluate(runs: Sequence[Path], folds: Sequence[int], **options: str | None) -> None:
+def evaluate(run_paths: Sequence[Path], folds: Sequence[int], **options: str | None) -> None:
     """Score finished folds again from their predictions, with bootstrap intervals."""
     from vaest.evaluate import evaluate as evaluate_run
 
     settings = _settings(options)
-    for run in _runs(runs, settings):
+    for run in _runs(run_paths, settings):
         click.echo(run.name)
         rows = [["fold", "valence", "arousal", "mean", "95% interval", "frames"]]
         for result in evaluate_run(run, folds):
@@ -228,24 +228,35 @@ def predict(
 
 @cli.command()
 @corpus_options
-@click.argument("runs", nargs=-1, type=PATH)
+@click.argument("run_paths", metavar="[RUN]...", nargs=-1, type=PATH)
 @click.option("--output", type=PATH, default=Path("report.html"), show_default=True)
-def report(runs: Sequence[Path], output: Path, **options: str | None) -> None:
+@click.option("--picture", type=PATH, help="Also draw the median trial of the first run, as a PNG.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+def report(
+    run_paths: Sequence[Path],
+    output: Path,
+    picture: Path | None,
+    markdown: bool,
+    **options: str | None,
+) -> None:
     """One HTML page: CCC table, curves, masks, reliability. All runs by default."""
-    from vaest.report import text_table, write_report
+    from vaest.report import markdown_table, picture_trial, text_table, write_report
 
     settings = _settings(options, announce=False)
-    chosen = _runs(runs, settings)
+    chosen = _runs(run_paths, settings)
     corpus_names = {run.recipe["corpus"]["name"] for run in chosen}
+    corruption = _corruption(settings) if corpus_names == {"demo"} else None
     write_report(
         chosen,
         output,
         title="Valence and arousal",
         corpus_note=DEMO_NOTE if "demo" in corpus_names else None,
-        corruption=_corruption(settings) if corpus_names == {"demo"} else None,
+        corruption=corruption,
     )
+    if picture is not None:
+        picture_trial(chosen[0], picture, corruption)
     _say_corpus_of_numbers(settings)
-    click.echo(text_table(chosen))
+    click.echo(markdown_table(chosen) if markdown else text_table(chosen))
     click.echo(f"report: {output.absolute()}")
 
 

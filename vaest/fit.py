@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from vaest import __version__
+from vaest import __version__, align
 from vaest.backbones import backbones
 from vaest.batches import load_sequences
 from vaest.cache import FeatureCache, FeatureStore
@@ -172,11 +172,17 @@ def _find_store(cache: FeatureCache, recipe: Recipe, modality: Modality) -> Feat
     command = f"vaest extract --modality {modality}"
     if not found:
         raise CacheError(f"no {name} features of this corpus", where=cache.path, fix=command)
+    # Stores of an earlier version of the code may lie beside those of this one.
+    alignment = {"policy": cls.policy, "version": align.VERSION}
+    current = [
+        s for s in found if s.spec.version == cls.version and s.spec.media.get("align") == alignment
+    ]
+    found = current or found
     if len(found) > 1:
         raise CacheError(
             f"{len(found)} stores hold {name} features with these options",
             where=", ".join(s.path.name for s in found),
-            fix="remove the one that is not wanted",
+            fix=f"rm -r {found[0].path}",
         )
     _check_complete(cache, found[0], f"{modality}/{name}", command)
     return found[0]

@@ -67,9 +67,11 @@ def test_mean(steps_s: np.ndarray, frames_s: np.ndarray) -> None:
     nearest = to_frames(values, steps_s, frames_s, "nearest")
     aligned = to_frames(values, steps_s, frames_s, "mean")
     for i in range(len(frames_s)):
-        # A step halfway between two frames belongs to the later one.
-        own = ((before[i] + frames_s[i]) / 2 <= steps_s) & (steps_s < (frames_s[i] + after[i]) / 2)
-        expected = values[own].mean(axis=0) if own.any() else nearest[i]
+        # A step halfway between two frames counts half for each.
+        start_s, stop_s = (before[i] + frames_s[i]) / 2, (frames_s[i] + after[i]) / 2
+        share = np.heaviside(stop_s - steps_s, 0.5) - np.heaviside(start_s - steps_s, 0.5)
+        mean = (share @ values) / max(share.sum(), 0.5)
+        expected = mean if share.sum() > 0 else nearest[i]
         np.testing.assert_allclose(aligned[i], expected, atol=1e-6)
 
 

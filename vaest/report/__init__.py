@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from vaest.errors import ConfigError
+from vaest.metrics import trial_scores
 from vaest.report.figures import runs_figure
 from vaest.report.plots import hero, plot_prediction
 from vaest.report.reliability import Corruption
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "hero",
     "markdown_table",
+    "picture_trial",
     "plot_prediction",
     "table",
     "text_table",
@@ -75,6 +77,18 @@ def write_report(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
+
+
+def picture_trial(run: Run, path: Path, corruption: Corruption | None = None) -> None:
+    """Draw the run's median trial, by mean CCC, of its first finished fold: neither the best nor
+    the worst. ConfigError if no fold is finished."""
+    if not run.folds():
+        raise ConfigError("the run has no finished fold", where=run.path, fix="vaest fit")
+    predictions = {p.trial: p for p in run.predictions(run.folds()[0])}
+    scores = trial_scores(predictions.values())
+    ranked = sorted(predictions, key=lambda trial: scores[trial]["mean"])
+    chosen = predictions[ranked[len(ranked) // 2]]
+    hero(chosen, path, corruption=corruption(chosen.trial) if corruption else None)
 
 
 def _best(sections: Sequence[RunSection]) -> RunSection:

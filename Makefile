@@ -36,8 +36,8 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## measured ratios, with the bar of each
-	$(BIN)/python -m tests.benchmarks
+bench: $(READY)  ## measured ratios of the feature cache
+	$(BIN)/python tests/benchmarks/read_clips.py
 
 clean:  ## remove what the other targets made; the demo corpus stays in the user's cache folder
 	rm -rf $(VENV) cache runs report.html build dist

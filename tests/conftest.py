@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from vaest.corpora.demo import Demo
 from vaest.corpora.demo.plan import TINY
+
+# No example fails for being slow: machines are shared.
+hypothesis.settings.register_profile("vaest", deadline=None)
+hypothesis.settings.load_profile("vaest")
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 

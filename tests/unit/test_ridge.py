@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as LinearRidge
@@ -176,19 +174,3 @@ def test_one_labelled_trial_is_not_enough() -> None:
     unlabelled = [sequence(t.trial, t.features["audio"], t.time_s) for t in trials[1:]]
     with pytest.raises(InputError, match="two labelled training trials, got 1"):
         Ridge(RidgeConfig(), {"audio": 6}).fit([trials[0], *unlabelled])
-
-
-def test_a_corpus_of_the_demo_size_takes_seconds() -> None:
-    rng = np.random.default_rng(0)
-    dims = {"visual": 256, "audio": 384, "text": 384}
-    trials = []
-    for i in range(20):
-        n = 850
-        features = {m: rng.normal(size=(n, d)).astype(np.float16) for m, d in dims.items()}
-        present = {m: rng.random(n) > 0.1 for m in dims}
-        target = rng.uniform(-1, 1, size=(n, 2)).astype(np.float32)
-        trials.append(TrialSequence(f"t{i}", features, present, np.arange(n) / 25, target))
-    model = Ridge(RidgeConfig(), dims)
-    started = time.perf_counter()
-    model.fit(trials)
-    assert time.perf_counter() - started < 20

@@ -23,11 +23,11 @@ def test_by_hand(policy: Policy, expected: list[float]) -> None:
     np.testing.assert_allclose(aligned[:, 0], expected, atol=1e-5)
 
 
-def test_mean_takes_the_steps_nearest_to_each_frame() -> None:
+def test_mean_takes_the_steps_nearest_to_each_frame_and_half_of_those_between() -> None:
     values = np.arange(10, dtype=np.float32)[:, None]
     steps_s = np.arange(10) / 10
     aligned = to_frames(values, steps_s, np.array([0.15, 0.45, 0.75]), "mean")
-    np.testing.assert_allclose(aligned[:, 0], [1.0, 4.0, 7.0])
+    np.testing.assert_allclose(aligned[:, 0], [1.5, 4.5, 7.5])
 
 
 def test_mean_falls_back_to_the_nearest_step() -> None:

@@ -41,7 +41,6 @@ class FoldTask:
     fold: Fold
     run: Run
     device: str
-    threads: int
 
 
 def fit(
@@ -70,7 +69,7 @@ def fit(
     workers = jobs or (available_cpus() if device == "cpu" else 1)
     features = {m: store.spec.model_dump(mode="json") for m, store in stores.items()}
     run.start(recipe.plain(), features, _environment(device))
-    tasks = [FoldTask(recipe, cache, stores, fold, run, device, threads=1) for fold in todo]
+    tasks = [FoldTask(recipe, cache, stores, fold, run, device) for fold in todo]
     with tqdm(total=len(tasks), desc=run.name, unit="fold", disable=None) as bar:
         for _ in map_tasks(fit_one, tasks, workers):
             bar.update()
@@ -81,7 +80,7 @@ def fit_one(task: FoldTask) -> int:
     """Fit one fold and write its folder; returns the fold's index."""
     if task.device == "cpu":
         # One thread a fold: sums have one order, so results do not depend on `jobs`.
-        torch.set_num_threads(task.threads)
+        torch.set_num_threads(1)
     started = time.perf_counter()
     train = load_sequences(task.cache, task.stores, task.fold.train)
     validation = load_sequences(task.cache, task.stores, task.fold.validation)
